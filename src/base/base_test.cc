@@ -5,6 +5,7 @@
 #include "base/list.h"
 #include "base/result.h"
 #include "base/text.h"
+#include "base/time_text.h"
 
 namespace kaon {
 namespace {
@@ -116,6 +117,13 @@ TEST(Text, ParsesWholeNumbersOnly) {
   EXPECT_FALSE(parse_uint("-1"));
   EXPECT_FALSE(parse_uint("1 "));
   EXPECT_FALSE(parse_uint(""));
+}
+
+TEST(TimeText, WritesUtc) {
+  char text[kTimeTextSize];
+  EXPECT_EQ(write_time(text, 0), "1970-01-01T00:00:00.000Z");
+  EXPECT_EQ(write_time(text, 951'782'400'123'000'000), "2000-02-29T00:00:00.123Z");
+  EXPECT_EQ(write_time(text, 1'795'384'222'000'000'000), "2026-11-22T21:50:22.000Z");
 }
 
 }  // namespace

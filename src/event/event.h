@@ -23,7 +23,7 @@ struct Position {
 // One event, the same structure for every source: CloudEvents 1.0 attributes, a body that nobody has parsed, and what
 // the source has besides. All views point into memory of the exchange that brought it and live as long as its call.
 struct Event {
-  std::string_view id;  // unique among all events of this machine
+  std::string_view id;  // unique together with `source`; made here where the source gives none
   std::string_view source;
   std::string_view type;
   std::string_view subject;          // empty when absent, as are the next two

@@ -30,7 +30,6 @@ class FunctionMessage final : public Message {
 
 Loop::Loop(int index) : uv_(std::make_unique<uv_loop_t>()), wake_(std::make_unique<uv_async_t>()), now_(monotonic_ns()), index_(index) {
   KAON_CHECK(uv_loop_init(uv_.get()) == 0);
-  uv_loop_configure(uv_.get(), UV_LOOP_BLOCK_SIGNAL, 27 /* SIGPROF: an idle profiler must not wake the loop */);
   uv_async_init(uv_.get(), wake_.get(), [](uv_async_t* wake) { static_cast<Loop*>(wake->data)->take_messages(); });
   wake_->data = this;
 }

@@ -1,0 +1,386 @@
+"""The server as clients of other makers see it, before a native and an exec function."""
+
+import concurrent.futures
+import http.client
+import os
+import pathlib
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+
+import pytest
+
+from support import KAON, Kaon, ROOT, free_port, raw, running
+
+FUNCTIONS = ROOT / "tests/functions"
+
+
+@pytest.fixture(scope="module")
+def native():
+    with running(FUNCTIONS / "native") as kaon:
+        yield kaon
+
+
+@pytest.fixture(scope="module")
+def shell():
+    with running(FUNCTIONS / "shell") as kaon:
+        yield kaon
+
+
+def ask(kaon, path="/", body=None, method="POST", headers=None, timeout=20):
+    connection = http.client.HTTPConnection("127.0.0.1", kaon.port, timeout=timeout)
+    try:
+        connection.request(method, path, body=body, headers=headers or {})
+        response = connection.getresponse()
+        return response.status, response.read(), response
+    finally:
+        connection.close()
+
+
+# --- clients ---
+
+
+def test_curl_http_client_and_node(native):
+    curl = subprocess.run(["curl", "-sS", "--data-binary", "from curl", f"http://127.0.0.1:{native.port}/x"], capture_output=True, timeout=20)
+    assert curl.stdout == b"from curl"
+    assert ask(native, body=b"from python")[:2] == (200, b"from python")
+    script = (
+        f"const r=require('http').request({{port:{native.port},host:'127.0.0.1',method:'POST'}},s=>{{let b='';s.on('data',d=>b+=d);"
+        "s.on('end',()=>console.log(s.statusCode,b))}});r.write('from ');r.end('node');"
+    )
+    node = subprocess.run(["node", "-e", script], capture_output=True, timeout=20)
+    assert node.stdout == b"200 from node\n", node.stderr
+
+
+def test_keep_alive_and_unique_ids(native):
+    connection = http.client.HTTPConnection("127.0.0.1", native.port, timeout=10)
+    seen = set()
+    for _ in range(200):
+        connection.request("POST", "/id", body=b"")
+        seen.add(connection.getresponse().read())
+    assert len(seen) == 200
+
+
+def test_pipelined_requests_are_answered_in_order(native):
+    requests = b"".join(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n%02d" % i for i in range(50))
+    answer = raw(native.port, requests + b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    bodies = [part.split(b"\r\n\r\n", 1)[1] for part in answer.split(b"HTTP/1.1 200")[1:51]]
+    assert bodies == [b"%02d" % i for i in range(50)]
+
+
+def test_chunked_request_and_expect_continue(native):
+    answer = raw(
+        native.port,
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\n6;x=y\r\n world\r\n0\r\n\r\n",
+    )
+    assert answer.endswith(b"hello world")
+    with socket.create_connection(("127.0.0.1", native.port), timeout=10) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\nConnection: close\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 100")
+        connection.sendall(b"abc")
+        assert connection.recv(1000).endswith(b"abc")
+
+
+def test_head_has_no_body(native):
+    status, body, response = ask(native, method="HEAD")
+    assert status == 200 and body == b""
+
+
+def test_a_large_body_is_echoed_whole(native):
+    body = os.urandom(8 << 20)
+    assert ask(native, body=body)[:2] == (200, body)
+
+
+# --- bad input ---
+
+HOST = b"Host: a\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_bytes, status",
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\nHost: a\n\n", 400),
+        (b"GET / HTTP/1.1\r\n" + HOST + b" folded: x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"A : x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"A: \0\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"A: x\ry\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", 400),
+        (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: -1\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip\r\n\r\n", 501),
+        (b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n", 400),
+        (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 99999999999\r\n\r\n", 413),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"A: " + b"x" * 70000 + b"\r\n\r\n", 431),
+        (b"G\0T / HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+        (b"GET / HTTP/3.0\r\n" + HOST + b"\r\n", 505),
+    ],
+)
+def test_malformed_requests(native, request_bytes, status):
+    answer = raw(native.port, request_bytes)
+    assert answer.startswith(b"HTTP/1.1 %d " % status), answer[:200]
+    assert ask(native, body=b"still here")[:2] == (200, b"still here")
+
+
+def test_a_handler_that_throws_fails_its_own_event(native):
+    status, body, _ = ask(native, "/throw")
+    assert status == 500 and b"user_code" in body and b"own words" not in body
+    assert "own words" in native.output()
+    assert ask(native, body=b"next")[:2] == (200, b"next")
+
+
+def test_a_blocking_handler_does_not_stall_others(native):
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(ask, native, "/sleep")
+        time.sleep(0.1)
+        begin = time.monotonic()
+        assert ask(native, body=b"quick")[0] == 200
+        assert not slow.done(), f"took {time.monotonic() - begin}"
+        assert slow.result()[0] == 200
+
+
+def test_a_deadline_may_be_shortened_by_the_request(native):
+    status, body, _ = ask(native, "/sleep", headers={"X-Kaon-Timeout-Ms": "50"})
+    assert status == 504 and b"timeout" in body
+
+
+def test_a_client_that_leaves_half_way(native):
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", native.port), timeout=5) as connection:
+            connection.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nabc")
+    assert ask(native, body=b"unharmed")[:2] == (200, b"unharmed")
+
+
+def test_a_port_in_use_is_an_error_that_names_the_next_free_one(native):
+    with tempfile.TemporaryDirectory() as folder:
+        second = Kaon(pathlib.Path(folder), FUNCTIONS / "shell", port=native.port)
+        code = second.process.wait(20)
+        assert code == 65 and str(native.port) in second.output() and "free" in second.output(), second.output()
+
+
+# --- exec ---
+
+
+def test_exec_echo_and_streaming(shell):
+    assert ask(shell, body=b"through a pipe")[:2] == (200, b"through a pipe")
+    body = os.urandom(20 << 20)
+    assert ask(shell, body=body)[:2] == (200, body)
+
+
+def test_exec_context_is_in_the_environment(shell):
+    headers = {"ce-specversion": "1.0", "ce-id": "7", "ce-source": "/s", "ce-type": "t", "ce-good": "yes", "ce-ld_preload": "x", "ce-a=b": "x"}
+    status, body, _ = ask(shell, "/environment", headers=headers)
+    lines = dict(line.split("=", 1) for line in body.decode().splitlines() if "=" in line)
+    assert lines["CE_ID"] == "7" and lines["CE_SOURCE"] == "/s" and lines["CE_TYPE"] == "t" and lines["CE_GOOD"] == "yes"
+    assert lines["KAON_FUNCTION"] == "shell" and lines["KAON_ATTEMPT"] == "1"
+    assert not any(name.startswith(("LD_", "PYTHON")) for name in lines)
+    assert set(lines) <= {name for name in lines if name.startswith(("CE_", "KAON_"))} | {"PATH", "TRACEPARENT", "PWD", "SHLVL", "_", "OLDPWD"}
+
+
+def test_exec_descriptors_are_three(shell):
+    _, body, _ = ask(shell, "/descriptors")
+    numbers = [line.split()[-3] for line in body.decode().splitlines() if "->" in line]
+    assert numbers == ["0", "1", "2", "3"]  # 3 is the folder that ls reads
+
+
+def test_exec_has_no_new_privileges(shell):
+    _, body, _ = ask(shell, "/status")
+    status = dict(line.split(":\t", 1) for line in body.decode().splitlines() if ":\t" in line)
+    assert status["NoNewPrivs"] == "1" and int(status["CapEff"], 16) == 0 and int(status["CapPrm"], 16) == 0
+
+
+@pytest.mark.parametrize("code, status", [(1, 500), (65, 400), (75, 503)])
+def test_exec_exit_codes(shell, code, status):
+    answer = ask(shell, f"/exit/{code}")
+    assert answer[0] == status
+    if status == 503:
+        assert answer[2].getheader("Retry-After")
+
+
+def test_exec_that_does_not_read(shell):
+    assert ask(shell, "/never-reads", body=os.urandom(1 << 20))[:2] == (200, b"unread\n")
+
+
+def test_exec_that_does_not_end_is_killed_at_the_deadline(shell):
+    assert ask(shell, "/never-ends")[0] == 504
+    assert subprocess.run(["pgrep", "-f", "^sleep 60$"], capture_output=True).stdout == b""
+
+
+def test_exec_background_process_goes_with_its_group(shell):
+    assert ask(shell, "/background")[:2] == (200, b"started\n")
+    time.sleep(0.2)
+    assert subprocess.run(["pgrep", "-f", "^sleep 61$"], capture_output=True).stdout == b""
+
+
+def test_exec_that_exits_by_a_signal(shell):
+    assert ask(shell, "/signal")[0] == 500
+
+
+def test_exec_truncated_results_never_look_whole(shell):
+    assert ask(shell, "/closes-early")[0] == 500
+    with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+        ask(shell, "/fails-late")
+
+
+def test_exec_that_writes_for_ever_ends_with_its_client(shell):
+    with socket.create_connection(("127.0.0.1", shell.port), timeout=5) as connection:
+        connection.sendall(b"POST /writes-for-ever HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+        assert len(connection.recv(65536)) > 0
+    end = time.monotonic() + 5
+    while subprocess.run(["pgrep", "-x", "yes"], capture_output=True).stdout and time.monotonic() < end:
+        time.sleep(0.05)
+    assert subprocess.run(["pgrep", "-x", "yes"], capture_output=True).stdout == b""
+
+
+def test_exec_logs_are_records_of_their_event(shell):
+    result = shell.command("invoke", "shell", "--output", "json", "--header", "x: y", data=b"abc")
+    assert result.returncode == 0, result.stderr
+    ask(shell, "/log")
+    assert "structured" in shell.output() and "plain" in shell.output()
+
+
+# --- the process ---
+
+
+def status_of(pid):
+    text = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+
+
+def test_the_processor_has_no_privileges(native):
+    status = status_of(native.processor_pid())
+    assert int(status["CapEff"], 16) == 0 and int(status["CapPrm"], 16) == 0 and int(status["CapBnd"], 16) == 0
+    assert status["NoNewPrivs"] == "1" and status["Seccomp"] == "2"
+    if os.geteuid() == 0:
+        assert "0" not in status["Uid"].split()
+
+
+def test_readiness_and_metrics(native):
+    ask(native, body=b"x")
+    connection = http.client.HTTPConnection("127.0.0.1", native.port + 1, timeout=10)
+    connection.request("GET", "/healthz")
+    assert connection.getresponse().read() == b"ok\n"
+    connection.request("GET", "/metrics")
+    text = connection.getresponse().read().decode()
+    assert 'kaon_events_total{function="native"' in text and "kaon_event_duration_seconds_bucket" in text
+
+
+def test_ps_and_invoke(native):
+    listed = native.command("ps")
+    assert b"native" in listed.stdout and listed.returncode == 0
+    result = native.command("invoke", "native", "--quiet", data=b"by hand")
+    assert (result.returncode, result.stdout) == (0, b"by hand"), result.stderr
+    assert native.command("invoke", "nobody", "x").returncode == 66
+
+
+def test_a_killed_processor_is_replaced_and_nobody_is_refused():
+    with running(FUNCTIONS / "native") as kaon:
+        first = kaon.processor_pid()
+        os.kill(first, signal.SIGSEGV)
+        end = time.monotonic() + 10
+        answered = False
+        while time.monotonic() < end and not answered:
+            try:
+                answered = ask(kaon, body=b"again")[:2] == (200, b"again")
+            except ConnectionRefusedError:
+                raise
+            except (ConnectionError, http.client.HTTPException):
+                continue  # it was on the processor that died
+        assert answered and kaon.processor_pid() != first
+
+
+def test_everything_dies_with_the_keeper():
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        kaon = Kaon(pathlib.Path(folder), FUNCTIONS / "shell").wait_ready()
+        processor = kaon.processor_pid()
+        threading.Thread(target=lambda: contextlib_ask(kaon)).start()
+        time.sleep(0.3)
+        kaon.process.kill()
+        kaon.process.wait()
+        end = time.monotonic() + 5
+        while pathlib.Path(f"/proc/{processor}").exists() and time.monotonic() < end:
+            time.sleep(0.02)
+        assert not pathlib.Path(f"/proc/{processor}").exists()
+        kaon.log.close()
+
+
+def contextlib_ask(kaon):
+    try:
+        ask(kaon, "/never-ends")
+    except (OSError, http.client.HTTPException):
+        pass
+
+
+def test_sigterm_loses_nothing_in_flight():
+    with running(FUNCTIONS / "native") as kaon, concurrent.futures.ThreadPoolExecutor(8) as pool:
+        slow = [pool.submit(ask, kaon, "/sleep") for _ in range(2)]
+        time.sleep(0.3)
+        kaon.process.send_signal(signal.SIGTERM)
+        assert [each.result()[0] for each in slow] == [200, 200]
+        assert kaon.process.wait(20) == 0
+
+
+def test_watch_takes_over_without_dropping_a_request():
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        function = pathlib.Path(folder) / "native"
+        shutil.copytree(FUNCTIONS / "native", function)
+        with running(function, "--watch") as kaon:
+            stop, answers, failures = threading.Event(), [], []
+
+            def load():
+                connection = http.client.HTTPConnection("127.0.0.1", kaon.port, timeout=10)
+                while not stop.is_set():
+                    connection.request("POST", "/version", body=b"")
+                    response = connection.getresponse()
+                    body = response.read()
+                    (answers if response.status == 200 else failures).append(body)
+
+            thread = threading.Thread(target=load)
+            thread.start()
+            try:
+                source = function / "handler.cc"
+                good = source.read_text()
+                source.write_text(good.replace('"one"', '"one" +'))
+                wait_for(lambda: "keeps serving" in kaon.output())
+                source.write_text(good.replace('"one"', '"two"'))
+                wait_for(lambda: answers and answers[-1] == b"two")
+            finally:
+                stop.set()
+                thread.join()
+            assert failures == [] and b"one" in answers
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about in time"
+        time.sleep(0.05)
+
+
+def test_no_descriptors_left_is_survived():
+    limit = (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    with running(FUNCTIONS / "native") as kaon:
+        resource.prlimit(kaon.processor_pid(), resource.RLIMIT_NOFILE, limit)
+        idle = []
+        for _ in range(100):
+            connection = socket.socket()
+            connection.settimeout(1)
+            connection.connect(("127.0.0.1", kaon.port))
+            idle.append(connection)
+        for connection in idle:
+            connection.close()
+        wait_for(lambda: _answers(kaon), 20)
+
+
+def _answers(kaon):
+    try:
+        return ask(kaon, body=b"back", timeout=2)[:2] == (200, b"back")
+    except (OSError, http.client.HTTPException):
+        return False
