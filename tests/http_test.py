@@ -4,7 +4,6 @@ import concurrent.futures
 import http.client
 import os
 import pathlib
-import resource
 import shutil
 import signal
 import socket
@@ -51,7 +50,7 @@ def test_curl_http_client_and_node(native):
     assert ask(native, body=b"from python")[:2] == (200, b"from python")
     script = (
         f"const r=require('http').request({{port:{native.port},host:'127.0.0.1',method:'POST'}},s=>{{let b='';s.on('data',d=>b+=d);"
-        "s.on('end',()=>console.log(s.statusCode,b))}});r.write('from ');r.end('node');"
+        "s.on('end',()=>console.log(s.statusCode,b))});r.write('from ');r.end('node');"
     )
     node = subprocess.run(["node", "-e", script], capture_output=True, timeout=20)
     assert node.stdout == b"200 from node\n", node.stderr
@@ -365,9 +364,7 @@ def wait_for(condition, seconds=60):
 
 
 def test_no_descriptors_left_is_survived():
-    limit = (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
-    with running(FUNCTIONS / "native") as kaon:
-        resource.prlimit(kaon.processor_pid(), resource.RLIMIT_NOFILE, limit)
+    with running(FUNCTIONS / "native", descriptors=80) as kaon:
         idle = []
         for _ in range(100):
             connection = socket.socket()

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import resource
 import signal
 import socket
 import subprocess
@@ -29,13 +30,16 @@ def free_port() -> int:
 class Kaon:
     """One `kaon run`. Its state, control socket and output are its own."""
 
-    def __init__(self, folder: pathlib.Path, target, *arguments, port=None, environment=None):
+    def __init__(self, folder: pathlib.Path, target, *arguments, port=None, environment=None, descriptors=None):
         self.port = port or free_port()
         self.environment = dict(os.environ, KAON_STATE_DIR=str(folder / "state"), KAON_RUN_DIR=str(folder / "run"), **(environment or {}))
         self.log_path = folder / "output.txt"
         self.log = open(self.log_path, "ab")
         command = [KAON, "run", str(target), "--port", str(self.port), *map(str, arguments)]
-        self.process = subprocess.Popen(command, stderr=self.log, stdout=self.log, stdin=subprocess.DEVNULL, env=self.environment)
+        limit = descriptors and (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors)))
+        self.process = subprocess.Popen(
+            command, stderr=self.log, stdout=self.log, stdin=subprocess.DEVNULL, env=self.environment, preexec_fn=limit
+        )
 
     def wait_ready(self, seconds=60) -> "Kaon":
         end = time.monotonic() + seconds

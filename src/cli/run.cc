@@ -1,3 +1,4 @@
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -67,11 +68,20 @@ Result<config::Function> read_version(const Parts& parts, const Plan& plan, std:
   return config::parse_function(text, file, parts.catalog());
 }
 
+// Ten thousand connections are ten thousand descriptors; the soft limit is there for programs that use select().
+void allow_all_descriptors() {
+  rlimit files;
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+  files.rlim_cur = files.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &files);
+}
+
 class Node {
  public:
   static Result<int> run(const Job& job, keeper::ProcessorStart& start) {
     KAON_TRY(Plan plan, Plan::read(start.blob));
     KAON_TRY(observe::Level level, observe::parse_level(plan.log_level));
+    allow_all_descriptors();
     KAON_TRY_VOID(keeper::drop_privileges(start.identity));
     Node node(job, start, std::move(plan), level);
     return node.serve();

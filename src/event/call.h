@@ -80,8 +80,8 @@ class Call {
   bool settled() const { return outcome_ != Outcome::kPending; }
   bool started() const { return started_; }  // the response's head has gone out
   int status() const { return status_; }     // of the response, 0 before
-  // Why it failed or was cancelled.
-  ErrorCode error_code() const { return error_code_; }
+  // Why it failed or was cancelled; only inside Owner::on_settled, null for kDone.
+  const Error* why() const { return why_; }
 
   // --- the worker's side ---
   // Must be set before read_body, or before the worker's `handle` returns without having released the call.
@@ -109,9 +109,8 @@ class Call {
   }
   void fail(const Error& error) {
     if (settled()) return;
-    error_code_ = error.code;
     exchange_->fail(error);
-    settle(Outcome::kFailed);
+    settle(Outcome::kFailed, &error);
   }
   void release() {
     if (!settled()) fail({ErrorCode::kInternal, "the worker let go of the event without an answer"});
@@ -132,9 +131,8 @@ class Call {
   // The client has gone: nobody wants the answer.
   void abandon(const Error& why) {
     if (settled()) return;
-    error_code_ = why.code;
     Work* work = work_;
-    settle(Outcome::kCancelled);
+    settle(Outcome::kCancelled, &why);
     if (work) work->on_cancel(why);
   }
   // The deadline has passed: the source is told, then the worker.
@@ -149,16 +147,17 @@ class Call {
   ~Call() = default;
 
  private:
-  void settle(Outcome outcome) {
+  void settle(Outcome outcome, const Error* why = nullptr) {
     outcome_ = outcome;
+    why_ = why;
     owner_->on_settled(*this);
   }
   Owner* owner_ = nullptr;
   Exchange* exchange_ = nullptr;
   Work* work_ = nullptr;
+  const Error* why_ = nullptr;
   int status_ = 0;
   Outcome outcome_ = Outcome::kPending;
-  ErrorCode error_code_ = ErrorCode::kInternal;
   bool started_ = false;
 };
 

@@ -158,12 +158,22 @@ void VersionShard::on_settled(event::Call& base) {
   switch (call.outcome()) {
     case event::Outcome::kDone: call.metrics->done->add(1); break;
     case event::Outcome::kFailed:
-      (!call.slot && call.error_code() == ErrorCode::kOverloaded ? call.metrics->refused : call.metrics->failed)->add(1);
+      (!call.slot && call.why()->code == ErrorCode::kOverloaded ? call.metrics->refused : call.metrics->failed)->add(1);
+      if (call.slot) log_failure(call);
       break;
     default: call.metrics->cancelled->add(1);
   }
   call.metrics->duration->record(monotonic_ns() - call.arrived);
   if (!call.slot) call.release();  // it never reached a worker: nobody else will
+}
+
+void VersionShard::log_failure(const InFlight& call) const {
+  const observe::Log& log = version_.log();
+  if (!log.enabled(observe::Level::kWarning)) return;
+  const observe::Field fields[] = {{"trigger", std::string_view(call.metrics->trigger)},
+                                   {"error", error_row(call.why()->code).label},
+                                   {"reason", std::string_view(call.why()->message)}};
+  log.write_event(observe::Level::kWarning, call.event().id, "the event failed", fields);
 }
 
 void VersionShard::on_released(event::Call& base) {

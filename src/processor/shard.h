@@ -54,6 +54,7 @@ class VersionShard final : public event::Call::Owner {
   void run_waiting();
   void wake_peer(int loop);  // of another loop that waits for a permit; -1: none
   void timed_out(InFlight& call);
+  void log_failure(const InFlight& call) const;
   static void refuse(event::Exchange& exchange, TriggerMetrics& metrics, std::string message);
 
   friend class InFlight;
