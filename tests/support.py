@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import random
 import resource
 import signal
 import socket
@@ -15,15 +16,12 @@ KAON = os.environ.get("KAON_BINARY", str(ROOT / "build/release/bin/kaon"))
 
 
 def free_port() -> int:
-    """A port of loopback that is free, and whose successor is free too (for the admin listener)."""
+    """A free port of loopback whose successor is free too (for the admin listener), below those of outgoing connections."""
     while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
-                continue
+        port = random.randrange(20000, 30000, 2)
+        with socket.socket() as first, socket.socket() as second, contextlib.suppress(OSError):
+            first.bind(("127.0.0.1", port))
+            second.bind(("127.0.0.1", port + 1))
             return port
 
 

@@ -3,9 +3,23 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <map>
+#include <new>
 
 #include "processor/fake.h"
+
+namespace {
+std::atomic<long> g_allocations{0};
+}
+// Every allocation of C++ code in this program is counted; malloc and free do the work.
+void* operator new(size_t size) {
+  ++g_allocations;
+  if (void* memory = std::malloc(size)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace kaon::processor {
 namespace {
@@ -84,6 +98,27 @@ TEST_F(ShardTest, AnInlineAnswerIsSettledAndReleased) {
   EXPECT_EQ(answers_.done, 3);
   EXPECT_EQ(answers_.released, 3);
   EXPECT_EQ(shard_->in_flight(), 0u);
+}
+
+TEST_F(ShardTest, AWarmEventAllocatesNothing) {
+  g_handler = [](event::Call& call) {
+    call.respond({}, "ok");
+    call.release();
+  };
+  go_live(add(function(), {0, 0}));
+  TriggerIntake& intake = shard_->function("f").intake("t");
+  fake::Exchange exchange(answers_);
+  auto offer_some = [&] {
+    for (int i = 0; i < 100; ++i) {
+      exchange.event.deadline = kNever;
+      intake.offer(exchange);
+    }
+  };
+  offer_some();
+  long before = g_allocations;
+  offer_some();
+  EXPECT_EQ(g_allocations - before, 0);
+  EXPECT_EQ(answers_.done, 200);
 }
 
 TEST_F(ShardTest, WithoutAVersionAnEventIsRefusedAndReleased) {
