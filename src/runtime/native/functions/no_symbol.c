@@ -1,0 +1,2 @@
+int handle(void);
+int handle(void) { return 0; }
