@@ -25,7 +25,9 @@ class Sha256 {
   }
 
  private:
+  friend struct Sha256Portable;  // its test
   void block(const uint8_t* bytes);
+  void block_portably(const uint8_t* bytes);
   std::array<uint32_t, 8> state_{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
   std::array<uint8_t, 64> rest_{};
   uint64_t length_ = 0;  // bytes so far

@@ -2,8 +2,29 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+
 namespace kaon {
+
+struct Sha256Portable {
+  static std::array<uint32_t, 8> after(const uint8_t* block, bool portable) {
+    Sha256 hash;
+    if (portable) hash.block_portably(block);
+    else hash.block(block);
+    return hash.state_;
+  }
+};
+
 namespace {
+
+// On a machine without the instructions both are the same code.
+TEST(Sha256, TheInstructionsAgreeWithThePortableCode) {
+  uint8_t block[64];
+  for (int round = 0; round < 100; ++round) {
+    for (int i = 0; i < 64; ++i) block[i] = static_cast<uint8_t>(round * 31 + i * (round + 3));
+    EXPECT_EQ(Sha256Portable::after(block, true), Sha256Portable::after(block, false));
+  }
+}
 
 TEST(Sha256, PublishedVectors) {
   EXPECT_EQ(Sha256::hex_of(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");

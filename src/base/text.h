@@ -16,7 +16,12 @@ std::string_view nearest(std::string_view word, std::span<const std::string_view
 
 // ASCII, without a locale.
 inline char to_lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
-bool equals_ignore_case(std::string_view a, std::string_view b);
+inline bool equals_ignore_case(std::string_view a, std::string_view b) {
+  if (a.size() != b.size()) return false;
+  for (size_t i = 0; i < a.size(); ++i)
+    if (a[i] != b[i] && to_lower(a[i]) != to_lower(b[i])) return false;
+  return true;
+}
 
 // A whole decimal number, no sign, no space; empty on anything else or overflow.
 std::optional<uint64_t> parse_uint(std::string_view text);

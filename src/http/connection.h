@@ -120,6 +120,7 @@ class Connection final : public loop::Watcher::Target,
 
   // Output.
   void put(std::string_view bytes);
+  void put_slowly(std::string_view bytes);  // with a flush, or for another connection than the last time
   void put_number(uint64_t number);
   void put_head(int status, std::string_view content_type, std::span<const Header> headers, std::optional<uint64_t> size);
   void put_body(std::string_view bytes, std::string_view tail);

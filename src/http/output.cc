@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "http/connection.h"
+#include "http/tables.h"
 
 namespace kaon::http {
 namespace {
@@ -112,6 +113,16 @@ void SendQueue::clear() {
 // ---- to the socket ----
 
 void Connection::put(std::string_view bytes) {
+  ServerState& server = server_;
+  if (server.gather_owner == this && bytes.size() <= ServerState::kGather - server.gathered) [[likely]] {
+    std::memcpy(server.gather.get() + server.gathered, bytes.data(), bytes.size());
+    server.gathered += bytes.size();
+    return;
+  }
+  put_slowly(bytes);
+}
+
+void Connection::put_slowly(std::string_view bytes) {
   ServerState& server = server_;
   if (server.gather_owner != this) {
     if (server.gather_owner) server.gather_owner->flush();
@@ -263,7 +274,7 @@ void Connection::put_head(int status, std::string_view content_type, std::span<c
   }
   put(server_.common_headers());
   if (!content_type.empty()) {
-    if (valid_header("content-type", content_type)) {
+    if (all(content_type, kValue)) {
       put("Content-Type: ");
       put(content_type);
       put("\r\n");
