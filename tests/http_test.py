@@ -334,6 +334,15 @@ def test_sigterm_loses_nothing_in_flight():
         assert kaon.process.wait(20) == 0
 
 
+def test_a_handler_that_does_not_end_does_not_keep_the_process():
+    with running(FUNCTIONS / "native", "--drain-ms", "100") as kaon, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        stuck = pool.submit(_answers, kaon, "/hang")
+        time.sleep(0.3)
+        kaon.process.send_signal(signal.SIGTERM)
+        assert kaon.process.wait(20) == 0
+        assert not stuck.result()
+
+
 def test_watch_takes_over_without_dropping_a_request():
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)

@@ -124,6 +124,10 @@ class Node {
     watcher.want(loop::kReadable);
     processor.home().post([this] { deploy(); });
     processor.run();
+    if (processor.stuck()) {
+      log_.write(observe::Level::kWarning, "a function did not stop; its process is ended with its event unanswered");
+      _exit(exit_code_);
+    }
     return exit_code_;
   }
 

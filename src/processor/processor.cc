@@ -199,7 +199,7 @@ void Processor::watch_drain(Nanos deadline) {
         if (late && deadline != 0) {
           on_each_loop(
               [](Shard& shard) -> Result<void> {
-                shard.cancel_all({ErrorCode::kCancelled, "the processor stops"});
+                shard.cancel_all({ErrorCode::kOverloaded, "the processor stops; ask again"});
                 return {};
               },
               [this](Result<void>) { watch_drain(0); });
@@ -207,6 +207,7 @@ void Processor::watch_drain(Nanos deadline) {
           return;
         }
         if (deadline == 0 && monotonic_ns() >= drain_end_) {
+          stuck_ = true;
           finish();
           return;
         }

@@ -60,6 +60,8 @@ class Processor {
   // Stops the intake, waits until what is in flight is settled or `deadline` has passed, fails the rest, and lets `run`
   // return.
   void shut_down(Nanos deadline);
+  // After `run`: a worker has still not let go of an event. This object must then not be destroyed: end the process.
+  bool stuck() const { return stuck_; }
 
  private:
   struct Deployed {
@@ -97,6 +99,7 @@ class Processor {
   observe::ProcessorId id_ = observe::ProcessorId::random();
   Nanos drain_end_ = 0;
   bool ready_ = false;
+  bool stuck_ = false;
   bool stopping_ = false;
 };
 

@@ -13,13 +13,13 @@ namespace {
 std::atomic<long> g_allocations{0};
 }
 // Every allocation of C++ code in this program is counted; malloc and free do the work.
-void* operator new(size_t size) {
+[[gnu::noinline]] void* operator new(size_t size) {
   ++g_allocations;
   if (void* memory = std::malloc(size)) return memory;
   throw std::bad_alloc();
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace kaon::processor {
 namespace {

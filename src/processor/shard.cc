@@ -19,7 +19,9 @@ VersionShard::~VersionShard() { KAON_CHECK(in_flight_ == 0, in_flight_); }
 Result<void> VersionShard::start_workers(unsigned count) {
   for (unsigned i = static_cast<unsigned>(slots_.size()); i < std::min(count, version_.loop_workers()); ++i) {
     auto slot = std::make_unique<WorkerSlot>();
-    KAON_TRY(slot->worker, version_.runtime().start_worker(shard_.home()));
+    observe::Counter& stalls = shard_.metrics().loop_stalls.at(shard_.loop().index(), {version_.function().name});
+    runtime::Home home{shard_.loop(), shard_.home().spawner, &stalls};
+    KAON_TRY(slot->worker, version_.runtime().start_worker(home));
     worker_starts_->add();
     free_.push_back(*slot);
     slots_.push_back(std::move(slot));

@@ -10,6 +10,7 @@
 #include "event/call.h"
 #include "loop/loop.h"
 #include "observe/log.h"
+#include "observe/metrics.h"
 
 namespace kaon::runtime {
 
@@ -19,6 +20,7 @@ class Spawner;
 struct Home {
   loop::Loop& loop;
   Spawner& spawner;  // starts processes through the keeper
+  observe::Counter* stalls = nullptr;  // times that the function held the loop for over 10 ms; null: nobody counts
 };
 
 struct Capacity {

@@ -53,14 +53,15 @@ void Core::give_slot(NativeCall* slot) {
   free_.push_back(slot);
 }
 
-void Core::stalled(uint64_t count, std::string_view event_id) {
+bool Core::stalled(uint64_t count, std::string_view event_id) {
   Nanos took = ticker_.nanos(count);
-  if (took <= 10 * kMillisecond) return;
+  if (took <= 10 * kMillisecond) return false;
   uint64_t total = stalls_.fetch_add(1, std::memory_order_relaxed) + 1;
-  if (!log_.enabled(observe::Level::kWarning) || !stall_log_.allow()) return;
+  if (!log_.enabled(observe::Level::kWarning) || !stall_log_.allow()) return true;
   observe::Field fields[] = {{"took_ms", took / kMillisecond}, {"stalls", static_cast<int64_t>(total)}};
   log_.write_event(observe::Level::kWarning, event_id,
                    "the handler stalled an event loop; set `execution: pool`, or do not block in it", fields);
+  return true;
 }
 
 void Core::misuse(std::string_view what) {

@@ -61,8 +61,8 @@ class Core {
   NativeCall* take_slot();           // throws std::bad_alloc
   void give_slot(NativeCall* slot);  // idle
 
-  // An inline handler took so many ticks.
-  void stalled(uint64_t count, std::string_view event_id);
+  // An inline handler took so many ticks. True when that is a stall, which has been logged.
+  bool stalled(uint64_t count, std::string_view event_id);
   uint64_t stalls() const { return stalls_.load(std::memory_order_relaxed); }
   void misuse(std::string_view what);
 

@@ -44,10 +44,10 @@ NativeRuntime::~NativeRuntime() {
   if (__lsan_ignore_object) __lsan_ignore_object(left);
 }
 
-Result<std::unique_ptr<event::Worker>> NativeRuntime::start_worker(Home& home) { return start_worker(home.loop); }
+Result<std::unique_ptr<event::Worker>> NativeRuntime::start_worker(Home& home) { return start_worker(home.loop, home.stalls); }
 
-Result<std::unique_ptr<event::Worker>> NativeRuntime::start_worker(loop::Loop& loop) {
-  return std::unique_ptr<event::Worker>(std::make_unique<NativeWorker>(*core_, loop));
+Result<std::unique_ptr<event::Worker>> NativeRuntime::start_worker(loop::Loop& loop, observe::Counter* stalls) {
+  return std::unique_ptr<event::Worker>(std::make_unique<NativeWorker>(*core_, loop, stalls));
 }
 
 }  // namespace kaon::runtime::native

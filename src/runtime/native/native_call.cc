@@ -116,8 +116,8 @@ void NativeCall::enter(F&& f) {
   uint64_t took = ticks() - start;
   t_inside = outer;
   busy_ = before;
-  if (took > Ticker::kSurelyShort) [[unlikely]]
-    core_.stalled(took, event_->id);
+  if (took > Ticker::kSurelyShort && core_.stalled(took, event_->id) && worker_) [[unlikely]]
+    worker_->count_stall();
 }
 
 template <typename F>

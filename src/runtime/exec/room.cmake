@@ -1,0 +1,10 @@
+# The smallest guest that a benchmark can start: what is left is the cost of starting.
+if(KAON_BENCHMARKS AND NOT TARGET kaon_exec_guest)
+  add_executable(kaon_exec_guest ${folder}/guest/nothing.c)
+  target_compile_options(kaon_exec_guest PRIVATE -fno-sanitize=all)
+  target_link_options(kaon_exec_guest PRIVATE -static -fno-sanitize=all)
+  if(TARGET ${target}_bench)
+    target_compile_definitions(${target}_bench PRIVATE KAON_EXEC_GUEST="$<TARGET_FILE:kaon_exec_guest>")
+    add_dependencies(${target}_bench kaon_exec_guest)
+  endif()
+endif()
