@@ -3,13 +3,13 @@
 
 # Pinned by the distribution: Debian 12 has one version of each.
 # What builds and runs Kaon itself…
-RUN_PACKAGES=(ccache cmake g++ libcli11-dev libfmt-dev libuv1-dev libyaml-cpp-dev ninja-build)
+RUN_PACKAGES=(ccache cmake g++ libcli11-dev libfmt-dev libssl-dev libuv1-dev libyaml-cpp-dev ninja-build)
 # …and what its tests, benchmarks and modules need besides.
 TEST_PACKAGES=("${RUN_PACKAGES[@]}" clang-14 coreutils curl imagemagick iso-codes libbenchmark-dev libclang-rt-14-dev libgtest-dev
-  libssl-dev nginx-light nodejs openssl procps python3 python3-pytest strace util-linux wrk)
+  nginx-light nodejs openssl procps python3 python3-pytest strace util-linux wrk)
 
-RUN_HEADERS=(CLI/CLI.hpp fmt/core.h uv.h yaml-cpp/yaml.h)
-TEST_HEADERS=("${RUN_HEADERS[@]}" benchmark/benchmark.h gtest/gtest.h openssl/ssl.h)
+RUN_HEADERS=(CLI/CLI.hpp fmt/core.h openssl/ssl.h uv.h yaml-cpp/yaml.h)
+TEST_HEADERS=("${RUN_HEADERS[@]}" benchmark/benchmark.h gtest/gtest.h)
 RUN_PROGRAMS=(c++ cmake ninja)
 TEST_PROGRAMS=("${RUN_PROGRAMS[@]}" clang++-14 convert curl node openssl python3 setarch strace wrk)
 

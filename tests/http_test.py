@@ -197,7 +197,7 @@ def test_exec_attributes_that_are_no_environment_names_are_left_out(shell):
     event = {"ce-specversion": "1.0", "ce-id": "7", "ce-source": "/s", "ce-type": "t", "ce-a.b": "x", "ce-a~b": "x", "ce-a'b": "x"}
     status, body, _ = ask(shell, "/environment", headers=event)
     assert status == 200 and {line.split("=")[0] for line in body.decode().splitlines() if line.startswith("CE_")} == {
-        "CE_ID", "CE_SOURCE", "CE_TYPE", "CE_SUBJECT", "CE_TIME"
+        "CE_SPECVERSION", "CE_ID", "CE_SOURCE", "CE_TYPE", "CE_SUBJECT", "CE_TIME"
     }  # fmt: skip
 
 
@@ -283,6 +283,44 @@ def test_readiness_and_metrics(native):
     connection.request("GET", "/metrics")
     text = connection.getresponse().read().decode()
     assert 'kaon_events_total{function="native"' in text and "kaon_event_duration_seconds_bucket" in text
+
+
+def test_tls_from_files_and_other_listeners():
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        certificate, key = f"{folder}/certificate.pem", f"{folder}/key.pem"
+        openssl = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1"]
+        subprocess.run([*openssl, "-subj", "/CN=localhost", "-keyout", key, "-out", certificate], check=True, capture_output=True)
+        os.chmod(key, 0o644)
+        function = pathlib.Path(folder) / "function"
+        shutil.copytree(FUNCTIONS / "shell", function)
+        port, tls, other = free_port(), free_port(), free_port()
+        (function / "function.yaml").write_text(
+            "name: shell\nruntime: exec\ncommand: [./handle.sh]\ntriggers:\n"
+            f'  plain: {{kind: http, listen: "127.0.0.1:{port}"}}\n'
+            f'  secure: {{kind: http, listen: "127.0.0.1:{tls}", tls: {{certificate_file: {certificate}, key_file: {key}}}}}\n'
+            f'  six: {{kind: http, listen: "[::1]:{other}", path: "/six/{{id}}", methods: [PUT],'
+            f' cors: {{allow_origins: ["https://example.org"]}}}}\n'
+            f'  local: {{kind: http, listen: "unix:{folder}/web.sock"}}\n'
+        )
+        kaon = Kaon(pathlib.Path(folder), function, "--admin", f"127.0.0.1:{port + 1}", port=port, listen=False)
+        try:
+            kaon.wait_ready()
+            curl = ["curl", "-sS", "--max-time", "20", "--data-binary", "x"]
+
+            def fetch(*arguments):
+                return subprocess.run([*curl, *arguments], capture_output=True).stdout
+
+            assert fetch(f"http://127.0.0.1:{port}/") == b"x"
+            assert fetch("--cacert", certificate, f"https://localhost:{tls}/", "--resolve", f"localhost:{tls}:127.0.0.1") == b"x"
+            assert fetch("-X", "PUT", f"http://[::1]:{other}/six/7") == b"x"
+            assert b"405" in fetch("-i", f"http://[::1]:{other}/six/7")
+            preflight = ["-i", "-X", "OPTIONS", "-H", "Origin: https://example.org", "-H", "Access-Control-Request-Method: PUT"]
+            assert b"ccess-" in fetch(*preflight, f"http://[::1]:{other}/six/7")
+            assert b"404" in fetch("-i", f"http://[::1]:{other}/seven")
+            assert fetch("--unix-socket", f"{folder}/web.sock", "http://local/") == b"x"
+        finally:
+            assert kaon.stop() == 0, kaon.output()
 
 
 def test_ps_and_invoke(native):

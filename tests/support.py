@@ -28,12 +28,12 @@ def free_port() -> int:
 class Kaon:
     """One `kaon run`. Its state, control socket and output are its own."""
 
-    def __init__(self, folder: pathlib.Path, target, *arguments, port=None, environment=None, descriptors=None):
+    def __init__(self, folder: pathlib.Path, target, *arguments, port=None, environment=None, descriptors=None, listen=True):
         self.port = port or free_port()
         self.environment = dict(os.environ, KAON_STATE_DIR=str(folder / "state"), KAON_RUN_DIR=str(folder / "run"), **(environment or {}))
         self.log_path = folder / "output.txt"
         self.log = open(self.log_path, "ab")
-        command = [KAON, "run", str(target), "--port", str(self.port), *map(str, arguments)]
+        command = [KAON, "run", str(target), *(["--port", str(self.port)] if listen else []), *map(str, arguments)]
         limit = descriptors and (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors)))
         self.process = subprocess.Popen(
             command, stderr=self.log, stdout=self.log, stdin=subprocess.DEVNULL, env=self.environment, preexec_fn=limit

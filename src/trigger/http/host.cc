@@ -56,7 +56,10 @@ Result<std::unique_ptr<Listener>> Listener::open(const Home& home, const config:
   std::unique_ptr<Listener> listener(new Listener(exchanges));
   KAON_TRY(int fd, home.listener(settings.text("listen")));
   if (const config::Settings* tls = settings.section("tls")) {
-    KAON_TRY(listener->tls_, kaon::http::load_tls(module_folder(), tls->text("certificate_file"), tls->text("key_file")));
+    auto loaded = kaon::http::load_tls(module_folder(), tls->text("certificate_file"), tls->text("key_file"));
+    if (!loaded && loaded.error().code == ErrorCode::kDenied)
+      loaded.error().message += "; the processor reads it as user " + std::to_string(geteuid()) + ": let that user read it";
+    KAON_TRY(listener->tls_, std::move(loaded));
   }
   listener->server_ =
       std::make_unique<kaon::http::Server>(home.loop, fd, *listener, options_from(settings), listener->tls_.get());
