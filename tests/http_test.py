@@ -331,6 +331,17 @@ def test_ps_and_invoke(native):
     assert native.command("invoke", "nobody", "x").returncode == 66
 
 
+def test_the_control_socket_is_its_owners(native):
+    (control,) = pathlib.Path(native.environment["KAON_RUN_DIR"]).glob("*.sock")
+    assert control.stat().st_mode & 0o777 == 0o600
+    if os.geteuid() == 0:  # opened to all, it still answers to its owner and root only
+        control.chmod(0o666)
+        os.chmod(control.parent, 0o755)
+        command = ["curl", "-sS", "--max-time", "5", "--unix-socket", str(control), "http://a/v1/functions"]
+        assert b"native" in subprocess.run(command, capture_output=True).stdout
+        assert subprocess.run(command, capture_output=True, user=65534, group=65534).stdout == b""
+
+
 def test_a_killed_processor_is_replaced_and_nobody_is_refused():
     with running(FUNCTIONS / "native") as kaon:
         first = kaon.processor_pid()
@@ -430,3 +441,44 @@ def _answers(kaon, path="/"):
         return ask(kaon, path, body=b"back", timeout=2)[:2] == (200, b"back")
     except (OSError, http.client.HTTPException):
         return False
+
+
+# --- the settings ---
+
+
+def test_the_reference_pages_are_current(tmp_path):
+    assert subprocess.run([KAON, "docs", str(tmp_path)]).returncode == 0
+    (tmp_path / "function.schema.json").write_bytes(subprocess.run([KAON, "schema"], capture_output=True).stdout)
+    kept = ROOT / "docs/reference"
+    assert {page.name: page.read_text() for page in tmp_path.iterdir()} == {page.name: page.read_text() for page in kept.iterdir()}, (
+        "write them anew: kaon docs docs/reference; kaon schema > docs/reference/function.schema.json"
+    )
+
+
+def test_lint_names_the_place_and_the_nearest_key(tmp_path):
+    (tmp_path / "function.yaml").write_text("name: a\nruntime: exec\ncommand: [cat]\ntrigers: {}\n")
+    result = subprocess.run([KAON, "lint", str(tmp_path)], capture_output=True, text=True)
+    assert result.returncode == 65
+    assert "function.yaml:4:1: error: " in result.stdout and "`triggers`" in result.stdout
+    refused = subprocess.run([KAON, "run", str(tmp_path)], capture_output=True, text=True, env=dict(os.environ, KAON_STATE_DIR=f"{tmp_path}/s"))
+    assert refused.returncode == 65 and "`triggers`" in refused.stderr
+
+
+def test_init_makes_functions_that_run(tmp_path):
+    os.chmod(tmp_path, 0o755)
+    for template, answer in (("shell", b"HELLO"), ("native", b"hello, hello\n")):
+        folder = tmp_path / f"my-{template}"
+        assert subprocess.run([KAON, "init", template, str(folder)]).returncode == 0
+        assert subprocess.run([KAON, "init", template, str(folder)], capture_output=True).returncode == 65
+        with running(folder) as kaon:
+            assert ask(kaon, body=b"hello")[:2] == (200, answer)
+
+
+def test_missing_things_are_named(tmp_path):
+    for target, words in (
+        (tmp_path / "nothing", "No such file"),
+        (tmp_path, "no function.yaml"),
+        (ROOT / "README.md", "not executable"),
+    ):
+        result = subprocess.run([KAON, "run", str(target)], capture_output=True, text=True)
+        assert result.returncode in (65, 66) and words in result.stderr, result.stderr

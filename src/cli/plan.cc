@@ -17,6 +17,7 @@ std::string Plan::write() const {
   line("drain_ms", std::to_string(drain_ms));
   line("log_level", log_level);
   line("log_format", log_format);
+  line("owner", std::to_string(owner));
   line("watch", watch ? "1" : "0");
   return text;
 }
@@ -39,6 +40,7 @@ Result<Plan> Plan::read(std::string_view text) {
     else if (key == "drain_ms") plan.drain_ms = static_cast<int>(number());
     else if (key == "log_level") plan.log_level = value;
     else if (key == "log_format") plan.log_format = value;
+    else if (key == "owner") plan.owner = static_cast<unsigned>(number());
     else if (key == "watch") plan.watch = value == "1";
     else return Error{ErrorCode::kInternal, "a plan with an unknown line"};
   }

@@ -18,6 +18,7 @@ struct Plan {
   unsigned loops = 1;
   int drain_ms = 10'000;
   std::string log_level, log_format;
+  unsigned owner = 0;  // the user who started it
   bool watch = false;
 
   std::string write() const;

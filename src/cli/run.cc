@@ -113,7 +113,8 @@ class Node {
     processor_ = &processor;
     server::Parts parts{processor, registry_, *ring_, log_, [this](std::string_view name, std::string_view id, std::string& folder) {
                           return read_version(job_.parts, plan_, name, id, folder);
-                        }};
+                        },
+                        plan_.owner};
     size_t triggers = plan_.addresses.size();
     server::Api control(parts, start_.listeners[triggers].sockets.front(), server::Access::kControl);
     std::unique_ptr<server::Api> admin;

@@ -155,6 +155,7 @@ Result<Plan> Stager::plan(const artifact::Version& version, int keeper_pid) cons
   plan.drain_ms = options_.drain_ms;
   plan.log_level = options_.log_level;
   plan.log_format = options_.log_format;
+  plan.owner = geteuid();
   plan.watch = options_.watch;
   return plan;
 }

@@ -114,7 +114,7 @@ void SendQueue::clear() {
 
 void Connection::put(std::string_view bytes) {
   ServerState& server = server_;
-  if (server.gather_owner == this && bytes.size() <= ServerState::kGather - server.gathered) [[likely]] {
+  if (server.gather_owner == this && !bytes.empty() && bytes.size() <= ServerState::kGather - server.gathered) [[likely]] {
     std::memcpy(server.gather.get() + server.gathered, bytes.data(), bytes.size());
     server.gathered += bytes.size();
     return;

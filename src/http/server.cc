@@ -142,6 +142,10 @@ bool ServerState::accept_one() {
     refuse_connection(fd.get());
     return true;
   }
+  if (options.admit && !options.admit(fd.get())) {
+    ++stats.refused;
+    return true;
+  }
   if (peer.ss_family != AF_UNIX) {
     int on = 1;
     setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -120,6 +121,8 @@ struct ServerOptions {
   // request is in flight is on_gone at once, as most servers have it.
   bool answer_half_closed = true;
   std::string server_name = "kaon";  // empty: no Server header
+  // Asked for each new connection; false closes it without an answer, counted as refused. Null: every one may come.
+  std::function<bool(int fd)> admit;
 };
 
 // Counts since the start; plain numbers of the home loop.

@@ -15,7 +15,7 @@
 
 namespace kaon::keeper::testing_support {
 
-inline bool eventually(const std::function<bool()>& condition, Nanos within = 5 * kSecond) {
+inline bool eventually(const std::function<bool()>& condition, Nanos within = 60 * kSecond) {
   Nanos deadline = monotonic_ns() + within;
   while (!condition()) {
     if (monotonic_ns() > deadline) return false;

@@ -1,5 +1,8 @@
 #include "server/api.h"
 
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "base/json.h"
@@ -32,11 +35,19 @@ std::string_view parameter(std::string_view query, std::string_view name) {
   return {};
 }
 
-http::ServerOptions options_for(Access access) {
+// The socket's mode keeps others out; this holds where the mode does not, as on a descriptor that was passed on.
+bool comes_from(int fd, uid_t owner) {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && (peer.uid == 0 || peer.uid == owner);
+}
+
+http::ServerOptions options_for(Access access, uid_t owner) {
   http::ServerOptions options;
   options.whole_body_bytes = 64 << 20;
   options.max_connections = access == Access::kAdmin ? 64 : 256;
   options.answer_half_closed = false;
+  if (access == Access::kControl) options.admit = [owner](int fd) { return comes_from(fd, owner); };
   return options;
 }
 
@@ -54,7 +65,7 @@ Api::Api(Parts parts, int listen_fd, Access access)
       access_(access),
       // Ids of a generator beyond those of the loops' triggers; the admin listener makes none.
       exchanges_(parts_.processor.home(), observe::EventIds(parts_.processor.id(), static_cast<int>(parts_.processor.loops()))),
-      server_(parts_.processor.home(), listen_fd, *this, options_for(access), nullptr) {}
+      server_(parts_.processor.home(), listen_fd, *this, options_for(access, parts_.owner), nullptr) {}
 
 Api::~Api() = default;
 

@@ -1,4 +1,6 @@
 #pragma once
+#include <sys/types.h>
+
 #include <functional>
 #include <memory>
 #include <string>
@@ -20,6 +22,7 @@ struct Parts {
   observe::Log log;
   // A sealed version: its configuration and its folder.
   std::function<Result<config::Function>(std::string_view name, std::string_view digest, std::string& folder)> read_version;
+  uid_t owner;  // who may use the control socket, beside root
 };
 
 enum class Access : uint8_t {

@@ -49,8 +49,8 @@ constexpr Field kFields[] = {
      .min = 1, .max = 3'600'000},
     {.key = "write_timeout_ms", .type = Type::kInteger, .help = "Without the client taking a byte of the response.",
      .default_value = "30000", .min = 1, .max = 3'600'000},
-    {.key = "max_connections", .type = Type::kInteger, .help = "Open connections, over all loops; further ones are answered 503.",
-     .default_value = "40000", .min = 1, .max = 1'000'000},
+    {.key = "max_connections", .type = Type::kInteger, .help = "Open connections of each loop; further ones are answered 503.",
+     .default_value = "20000", .min = 1, .max = 1'000'000},
     {.key = "cors", .type = Type::kSection, .help = "Cross-origin requests of browsers; refused when not given.", .section = &kCors},
     {.key = "tls", .type = Type::kSection, .help = "TLS from certificate files; plain when not given.", .section = &kTls},
 };
