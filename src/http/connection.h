@@ -120,8 +120,8 @@ class Connection final : public loop::Watcher::Target,
 
   // Output.
   void put(std::string_view bytes);
+  char* room_for(size_t bytes);
   void put_slowly(std::string_view bytes);  // with a flush, or for another connection than the last time
-  void put_number(uint64_t number);
   void put_head(int status, std::string_view content_type, std::span<const Header> headers, std::optional<uint64_t> size);
   void put_body(std::string_view bytes, std::string_view tail);
   void send_continue();
@@ -206,6 +206,7 @@ struct ServerState final : loop::Watcher::Target {
   Stream* take_stream();
   void give_stream(Stream* stream);
   std::string_view common_headers();  // Server and Date
+  bool valid_content_type(std::string_view type);  // an invalid one is counted as dropped
 
   // Bytes of `gather_owner` that are not sent yet; room for one input batch's answers.
   static constexpr size_t kGather = 64 << 10;
@@ -239,6 +240,7 @@ struct ServerState final : loop::Watcher::Target {
   Resumer* resumer_;
   Stream* free_streams_ = nullptr;
   size_t free_count_ = 0;
+  std::string content_type_;  // the last valid one
   std::string common_;
   Nanos date_until_ = 0;
   List<Stream> streams_;    // those that are not free

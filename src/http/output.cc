@@ -17,6 +17,8 @@ constexpr size_t kCopied = 4 << 10;            // up to here a copy is cheaper t
 constexpr size_t kQueueBlock = 64 << 10;
 constexpr size_t kHighWater = 256 << 10;
 constexpr size_t kLowWater = 64 << 10;
+constexpr size_t kUsualType = 256;             // a content type up to here
+constexpr size_t kUsualHead = 256 + kUsualType;  // status line, length, connection and such a content type
 constexpr uint64_t kWorthDraining = 64 << 10;  // of an unread body, rather than a new connection
 
 bool lies_in(Block* block, std::string_view bytes) {
@@ -141,10 +143,14 @@ void Connection::put_slowly(std::string_view bytes) {
   server.gathered += bytes.size();
 }
 
-void Connection::put_number(uint64_t number) {
-  char text[20];
-  char* end = std::to_chars(text, text + sizeof text, number).ptr;
-  put({text, static_cast<size_t>(end - text)});
+// Room for that many bytes of this connection behind what it has gathered; the caller counts what it has written.
+char* Connection::room_for(size_t bytes) {
+  ServerState& server = server_;
+  if (server.gather_owner != this || ServerState::kGather - server.gathered < bytes) {
+    if (server.gather_owner) server.gather_owner->flush();
+    server.gather_owner = this;
+  }
+  return server.gather.get() + server.gathered;
 }
 
 void Connection::flush() {
@@ -263,34 +269,45 @@ bool Connection::may_keep(bool whole) const {
 void Connection::put_head(int status, std::string_view content_type, std::span<const Header> headers,
                           std::optional<uint64_t> size) {
   if (status < 200 || status > 599) status = 500;
+  // What every response begins with, written in one go: one look at the room for all of it.
+  char* out = room_for(kUsualHead);
+  char* const begin = out;
+  auto add = [&out](std::string_view bytes) {
+    std::memcpy(out, bytes.data(), bytes.size());
+    out += bytes.size();
+  };
   if (status == 200) {
-    put("HTTP/1.1 200 OK\r\n");
+    add("HTTP/1.1 200 OK\r\n");
   } else {
-    put("HTTP/1.1 ");
-    put_number(static_cast<uint64_t>(status));
-    put(" ");
-    put(reason_phrase(status));
+    add("HTTP/1.1 ");
+    out = std::to_chars(out, out + 3, status).ptr;
+    add(" ");
+    add(reason_phrase(status));
+    add("\r\n");
+  }
+  if (!keep_) add("Connection: close\r\n");
+  else if (minor_version_ == 0) add("Connection: keep-alive\r\n");
+  if (size && status != 204 && !(status == 304 && *size == 0)) {
+    add("Content-Length: ");
+    out = std::to_chars(out, out + 20, *size).ptr;
+    add("\r\n");
+  } else if (response_chunked_) {
+    add("Transfer-Encoding: chunked\r\n");
+  }
+  bool typed = !content_type.empty() && server_.valid_content_type(content_type);
+  if (typed && content_type.size() <= kUsualType) {
+    add("Content-Type: ");
+    add(content_type);
+    add("\r\n");
+    typed = false;
+  }
+  server_.gathered += static_cast<size_t>(out - begin);
+  if (typed) {
+    put("Content-Type: ");
+    put(content_type);
     put("\r\n");
   }
   put(server_.common_headers());
-  if (!content_type.empty()) {
-    if (all(content_type, kValue)) {
-      put("Content-Type: ");
-      put(content_type);
-      put("\r\n");
-    } else {
-      ++server_.stats.dropped_headers;
-    }
-  }
-  if (size && status != 204 && !(status == 304 && *size == 0)) {
-    put("Content-Length: ");
-    put_number(*size);
-    put("\r\n");
-  } else if (response_chunked_) {
-    put("Transfer-Encoding: chunked\r\n");
-  }
-  if (!keep_) put("Connection: close\r\n");
-  else if (minor_version_ == 0) put("Connection: keep-alive\r\n");
   for (const Header& each : headers) {
     if (is_ours(each.name) || equals_ignore_case(each.name, "date") || equals_ignore_case(each.name, "server")) continue;
     if (!content_type.empty() && equals_ignore_case(each.name, "content-type")) continue;

@@ -191,7 +191,7 @@ bool HeadParser::header_line(std::string_view line, Header& header) {
 bool HeadParser::known_header(const Header& header, Request& request) {
   auto bad = [&](int status, std::string_view problem) { return fail(status, problem) == Parse::kDone; };
   std::string_view name = header.name, value = header.value;
-  auto named = [&](std::string_view known) { return equals_ignore_case(name, known); };
+  auto named = [&](std::string_view known) { return is_named(name, known); };
   switch (name.size()) {
     case 4:
       if (!named("host")) break;

@@ -190,7 +190,11 @@ Router::Route* Router::walk(const Node& node, std::string_view rest, std::string
 Router::Match Router::find(std::string_view method, std::string_view path) const {
   Match match;
   if (path.empty() || path[0] != '/') return match;
-  std::string_view values[kMaxParams + 1];
+  union Values {
+    std::string_view at[kMaxParams + 1];
+    Values() {}
+  } captured;
+  std::string_view* values = captured.at;
   Route* fallback = nullptr;
   Route* route = walk(*root_, path, values, 0, method, fallback);
   if (!route && !fallback) return match;

@@ -26,7 +26,12 @@ class Router {
     std::string_view allow;   // good as long as the router is not changed
     std::string_view pattern;
     size_t param_count = 0;
-    Header params[kMaxParams];  // names point into the router, values into the path
+    // Names point into the router, values into the path. Those past param_count are not initialised: a match is made for
+    // every request.
+    union {
+      Header params[kMaxParams];
+    };
+    Match() {}
     std::span<const Header> parameters() const { return {params, param_count}; }
   };
 

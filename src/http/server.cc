@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "http/connection.h"
+#include "http/tables.h"
 
 namespace kaon::http {
 namespace {
@@ -251,6 +252,17 @@ void ServerState::give_stream(Stream* stream) {
   stream->next_free_ = free_streams_;
   free_streams_ = stream;
   ++free_count_;
+}
+
+// Functions mostly say the same again and again, so the last good one is remembered.
+bool ServerState::valid_content_type(std::string_view type) {
+  if (type == content_type_) return true;
+  if (!all(type, kValue)) {
+    ++stats.dropped_headers;
+    return false;
+  }
+  content_type_ = type;
+  return true;
 }
 
 std::string_view ServerState::common_headers() {

@@ -28,6 +28,22 @@ inline constexpr auto kByteClass = [] {
 inline bool is(char c, uint8_t byte_class) { return (kByteClass[static_cast<unsigned char>(c)] & byte_class) != 0; }
 inline bool is_token(char c) { return is(c, kToken); }
 inline bool is_value(char c) { return is(c, kValue); }
+// Whether a token is `known`, which is lower-case letters and '-', four at least; in any case. Setting bit 5 makes a
+// letter lower-case and makes no other tchar a letter or '-'.
+inline bool is_named(std::string_view token, std::string_view known) {
+  size_t size = known.size();
+  if (token.size() != size) return false;
+  auto differ = [&]<typename Word>(Word bits, size_t at) {
+    Word a, b;
+    __builtin_memcpy(&a, token.data() + at, sizeof a);
+    __builtin_memcpy(&b, known.data() + at, sizeof b);
+    return static_cast<Word>((a | bits) ^ b) != 0;
+  };
+  if (size < 8) return !differ(uint32_t{0x20202020}, 0) && !differ(uint32_t{0x20202020}, size - 4);
+  for (size_t at = 0; at + 8 < size; at += 8)
+    if (differ(uint64_t{0x2020202020202020}, at)) return false;
+  return !differ(uint64_t{0x2020202020202020}, size - 8);
+}
 inline bool all(std::string_view text, uint8_t byte_class) {
   for (char c : text)
     if (!is(c, byte_class)) return false;
