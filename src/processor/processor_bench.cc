@@ -60,7 +60,7 @@ void dispatch(benchmark::State& state) {
   char id[observe::kEventIdSize];
   for (auto _ : state) {
     exchange.event.body = body;
-    ids.next(loop.now(), id);
+    ids.next(loop.refresh(), id);
     exchange.event.id = {id, sizeof id};
     exchange.event.deadline = kNever;
     intake.offer(exchange);

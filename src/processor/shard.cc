@@ -67,7 +67,7 @@ void VersionShard::accept(event::Exchange& exchange, std::string_view trigger) {
   call.version = this;
   call.metrics = &metrics;
   call.slot = nullptr;
-  call.arrived = monotonic_ns();
+  call.arrived = shard_.loop().now();  // of the wake-up that brought it
   call.deadline = std::min(exchange.event.deadline, call.arrived + version_.function().timeout_ms * kMillisecond);
   exchange.event.deadline = call.deadline;
   call.open(*this, exchange);

@@ -31,7 +31,8 @@ struct Home {
 class Host {
  public:
   virtual ~Host() = default;
-  // Starts to take events for one trigger of a function and offers them to `intake`, which outlives the trigger.
+  // Starts to take events for one trigger of a function and offers them to `intake`, which outlives the trigger. An event's
+  // arrival is the loop's time: whoever is woken by the kernel refreshes it.
   virtual Result<void> add(const config::Trigger& trigger, event::Intake& intake) = 0;
   virtual void remove(event::Intake& intake) = 0;
   // No new event from here on; those in flight go on. Idempotent.

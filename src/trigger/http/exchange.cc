@@ -55,7 +55,7 @@ void Exchange::read_headers(const kaon::http::Request& request) {
       case 17:
         if (equals_ignore_case(header.name, "x-kaon-timeout-ms"))
           if (auto ms = parse_uint(header.value); ms && *ms < 1u << 30)
-            event.deadline = monotonic_ns() + static_cast<Nanos>(*ms) * kMillisecond;
+            event.deadline = pool_.now() + static_cast<Nanos>(*ms) * kMillisecond;
         break;
       default: break;
     }
@@ -147,10 +147,11 @@ Exchange& ExchangePool::take() {
 }
 
 std::string_view ExchangePool::time_text(char* out) {
-  Nanos now = wall_ns();
-  if (Nanos ms = now / kMillisecond; ms != time_ms_) {
-    time_ms_ = ms;
-    write_time(time_, now);
+  Nanos now = loop_.now();
+  if (now >= time_end_) {
+    Nanos wall = wall_ns();
+    write_time(time_, wall);
+    time_end_ = now + kMillisecond - wall % kMillisecond;
   }
   std::memcpy(out, time_, kTimeTextSize);
   return {out, kTimeTextSize};

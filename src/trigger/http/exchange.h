@@ -67,6 +67,7 @@ class ExchangePool {
     ids_.next(loop_.now(), out);
     return {out, observe::kEventIdSize};
   }
+  Nanos now() const { return loop_.now(); }
   // The time as RFC 3339, written to `out` (kTimeTextSize characters).
   std::string_view time_text(char* out);
 
@@ -75,7 +76,7 @@ class ExchangePool {
   observe::EventIds ids_;
   std::vector<std::unique_ptr<Exchange>> all_;
   std::vector<Exchange*> free_;
-  Nanos time_ms_ = -1;
+  Nanos time_end_ = 0;  // of the millisecond that `time_` says
   char time_[kTimeTextSize];
 };
 
