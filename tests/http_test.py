@@ -417,6 +417,11 @@ def test_watch_takes_over_without_dropping_a_request():
                 wait_for(lambda: "keeps serving" in kaon.output())
                 source.write_text(good.replace('"one"', '"two"'))
                 wait_for(lambda: answers and answers[-1] == b"two")
+                source.write_text(good)  # back again
+                wait_for(lambda: answers[-1] == b"one")
+                configuration = function / "function.yaml"
+                configuration.write_text(configuration.read_text().replace("kind: http,", "kind: http, path: /other,"))
+                wait_for(lambda: "takes a restart" in kaon.output())
             finally:
                 stop.set()
                 thread.join()

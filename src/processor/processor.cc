@@ -93,6 +93,17 @@ void Processor::deploy(config::Function function, std::string digest, std::strin
     then(Error{ErrorCode::kNotFound, "no runtime is called `" + function.runtime + "`"});
     return;
   }
+  bool live = std::any_of(deployed.versions.begin(), deployed.versions.end(),
+                          [&](const Deployed& each) { return each.version->digest() == digest && each.weight > 0; });
+  if (live) {
+    then({});
+    return;
+  }
+  auto fresh = new_triggers(deployed, function);
+  if (!fresh) {
+    then(std::move(fresh).error());
+    return;
+  }
   auto loaded = Version::load(std::move(function), std::move(digest), std::move(folder), **component, log_, loops());
   if (!loaded) {
     then(std::move(loaded).error());
@@ -100,21 +111,34 @@ void Processor::deploy(config::Function function, std::string digest, std::strin
   }
   deployed.versions.push_back({std::move(loaded).value(), 0, loops()});
   Version& version = *deployed.versions.back().version;
-  std::vector<config::Trigger> fresh;
-  for (const config::Trigger& trigger : version.function().triggers) {
-    bool known = std::any_of(deployed.triggers.begin(), deployed.triggers.end(), [&](auto& each) { return each.name == trigger.name; });
-    if (!known) fresh.push_back(trigger);
-  }
-  on_each_loop([this, &version, fresh](Shard& shard) { return install(shard, version, fresh); },
-               [this, &deployed, &version, fresh, then = std::move(then)](Result<void> installed) mutable {
+  on_each_loop([this, &version, triggers = *fresh](Shard& shard) { return install(shard, version, triggers); },
+               [this, &deployed, &version, triggers = *fresh, then = std::move(then)](Result<void> installed) mutable {
                  if (installed) {
-                   for (const config::Trigger& trigger : fresh) deployed.triggers.push_back(trigger);
+                   for (const config::Trigger& trigger : triggers) deployed.triggers.push_back(trigger);
                    shift(deployed, version, std::move(then));
                    return;
                  }
                  withdraw(deployed, version);
                  then(std::move(installed));
                });
+}
+
+// Those that the function does not have yet. Sources stay while versions change, so what is there must be the same.
+Result<std::vector<config::Trigger>> Processor::new_triggers(const FunctionEntry& deployed, const config::Function& function) const {
+  auto named = [](const std::vector<config::Trigger>& triggers, const std::string& name) {
+    return std::find_if(triggers.begin(), triggers.end(), [&](const config::Trigger& each) { return each.name == name; });
+  };
+  auto changed = [](const std::string& name) {
+    return Error{ErrorCode::kUnimplemented, "trigger `" + name + "` was changed or removed; that takes a restart"};
+  };
+  for (const config::Trigger& each : deployed.triggers) {
+    auto kept = named(function.triggers, each.name);
+    if (kept == function.triggers.end() || kept->kind != each.kind || !(kept->settings == each.settings)) return changed(each.name);
+  }
+  std::vector<config::Trigger> fresh;
+  for (const config::Trigger& each : function.triggers)
+    if (named(deployed.triggers, each.name) == deployed.triggers.end()) fresh.push_back(each);
+  return fresh;
 }
 
 void Processor::withdraw(FunctionEntry& entry, Version& version) {
@@ -151,7 +175,11 @@ void Processor::version_left(Version& version) {
   for (auto& function : functions_)
     std::erase_if(function->versions, [&](Deployed& each) {
       if (each.version.get() != &version || --each.loops_left != 0) return false;
-      registry_.retire({{"function", version.function().name}, {"version", version.digest()}});
+      // A version that came back while it was leaving counts in the same cells.
+      bool counts = std::any_of(function->versions.begin(), function->versions.end(), [&](const Deployed& other) {
+        return other.version && other.version.get() != &version && other.version->digest() == version.digest();
+      });
+      if (!counts) registry_.retire({{"function", version.function().name}, {"version", version.digest()}});
       return true;
     });
 }

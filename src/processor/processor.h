@@ -52,8 +52,8 @@ class Processor {
   // --- on the home loop ---
   using Then = std::function<void(Result<void>)>;
   // Loads a version and gives it all the events of its function once its workers stand on every loop; versions before it
-  // finish what they have and leave. When it cannot be started nothing changes. Triggers that the function has already
-  // keep running.
+  // finish what they have and leave. When it cannot be started nothing changes; nor when it is live already. Triggers that
+  // the function has already keep running, and must be the same in the new version: kUnimplemented.
   void deploy(config::Function function, std::string digest, std::string folder, Then then);
   std::vector<FunctionState> functions() const;
   bool ready() const { return ready_ && !stopping_; }
@@ -78,6 +78,7 @@ class Processor {
   // Runs `step` on every loop and then `then`, with the first error, on the home loop.
   void on_each_loop(std::function<Result<void>(Shard&)> step, Then then);
   Result<void> install(Shard& shard, Version& version, const std::vector<config::Trigger>& triggers);
+  Result<std::vector<config::Trigger>> new_triggers(const FunctionEntry& deployed, const config::Function& function) const;
   void shift(FunctionEntry& entry, Version& version, Then then);
   void withdraw(FunctionEntry& entry, Version& version);
   void version_left(Version& version);
