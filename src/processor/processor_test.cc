@@ -223,6 +223,20 @@ TEST_F(ShardTest, AClientThatLeavesFreesItsPlaceInTheQueue) {
   answer(*held_.front());
 }
 
+TEST_F(ShardTest, ACancelledQueueMayRunWhatItHoldsMeanwhile) {
+  g_handler = [this](event::Call& call) { held_.push_back(&call); };
+  go_live(add(function(), {2, 1}));
+  ASSERT_TRUE(versions_.front()->permits()->try_acquire());  // another loop's
+  for (int i = 0; i < 4; ++i) offer();
+  ASSERT_EQ(held_.size(), 1u);
+  versions_.front()->permits()->release();  // its wake-up is still on its way
+  shard_->cancel_all({ErrorCode::kOverloaded, "stop"});
+  EXPECT_EQ(answers_.failed, 4);
+  for (event::Call* call : held_) call->release();
+  EXPECT_EQ(answers_.released, 4);
+  EXPECT_EQ(shard_->in_flight(), 0u);
+}
+
 TEST_F(ShardTest, AWorkerThatThrowsFailsItsOwnEvent) {
   int handled = 0;
   g_handler = [&](event::Call& call) {

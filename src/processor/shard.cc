@@ -196,7 +196,8 @@ void VersionShard::when_idle(std::function<void()> then) {
 }
 
 void VersionShard::cancel_all(const Error& why) {
-  waiting_.for_each([&](InFlight& call) { call.expire(why); });
+  // Each leaves the list as it is settled, and the next may find a free worker and run.
+  while (InFlight* call = waiting_.front()) call->expire(why);
   std::vector<InFlight*> running;
   running_.for_each([&](InFlight& call) { running.push_back(&call); });
   for (InFlight* call : running)
