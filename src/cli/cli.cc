@@ -102,6 +102,13 @@ Result<std::string> read_file(const std::string& path, size_t limit) {
   }
 }
 
+Result<void> write_file(const std::string& path, std::string_view text, int mode, bool fresh) {
+  Fd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | (fresh ? O_EXCL : O_TRUNC), mode));
+  if (!fd && errno == EEXIST) return Error{ErrorCode::kInvalid, path + " exists already; nothing was written"};
+  if (!fd || ::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) return errno_error("write " + path, errno);
+  return {};
+}
+
 int version(const Parts& parts, Output output) {
   if (output == Output::kText) {
     printf("kaon %s\n", parts.version.c_str());

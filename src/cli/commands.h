@@ -71,6 +71,8 @@ int version(const Parts& parts, Output output);
 int report(const Error& error);
 
 Result<std::string> read_file(const std::string& path, size_t limit);
+// Follows no symbolic link. `fresh`: kInvalid where there is such a file already; else it is replaced.
+Result<void> write_file(const std::string& path, std::string_view text, int mode = 0644, bool fresh = false);
 
 // The command line, whole.
 int main(int argc, char** argv, const Parts& parts);

@@ -1,13 +1,10 @@
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
 
-#include "base/fd.h"
 #include "cli/commands.h"
-#include "cli/places.h"
 
 namespace kaon::cli {
 namespace {
@@ -45,13 +42,6 @@ constexpr Template kTemplates[] = {
     {"native", "a C++ handler in the processor", kNative},
 };
 
-Result<void> write_file(const std::string& path, int mode, const std::string& text) {
-  Fd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
-  if (!fd && errno == EEXIST) return Error{ErrorCode::kInvalid, path + " exists already; nothing was written"};
-  if (!fd || ::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) return errno_error("write " + path, errno);
-  return {};
-}
-
 Result<void> make(const InitOptions& options) {
   const Template* chosen = nullptr;
   std::string known;
@@ -69,7 +59,7 @@ Result<void> make(const InitOptions& options) {
   for (const File& file : chosen->files) {
     std::string text = file.text;
     if (size_t at = text.find("{name}"); at != std::string::npos) text.replace(at, 6, name);
-    KAON_TRY_VOID(write_file(folder + "/" + file.name, file.mode, text));
+    KAON_TRY_VOID(write_file(folder + "/" + file.name, text, file.mode, true));
   }
   printf("made %s; run it with: kaon run %s\n", folder.c_str(), folder.c_str());
   return {};

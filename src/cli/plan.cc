@@ -18,7 +18,6 @@ std::string Plan::write() const {
   line("log_level", log_level);
   line("log_format", log_format);
   line("owner", std::to_string(owner));
-  line("watch", watch ? "1" : "0");
   return text;
 }
 
@@ -41,7 +40,6 @@ Result<Plan> Plan::read(std::string_view text) {
     else if (key == "log_level") plan.log_level = value;
     else if (key == "log_format") plan.log_format = value;
     else if (key == "owner") plan.owner = static_cast<unsigned>(number());
-    else if (key == "watch") plan.watch = value == "1";
     else return Error{ErrorCode::kInternal, "a plan with an unknown line"};
   }
   if (plan.function.empty() || plan.version.empty() || plan.loops == 0) return Error{ErrorCode::kInternal, "a plan that is not whole"};

@@ -19,7 +19,6 @@ struct Plan {
   int drain_ms = 10'000;
   std::string log_level, log_format;
   unsigned owner = 0;  // the user who started it
-  bool watch = false;
 
   std::string write() const;
   static Result<Plan> read(std::string_view text);

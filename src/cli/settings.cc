@@ -1,12 +1,9 @@
 // lint, docs, schema: what the one declaration of the settings gives a person and an editor.
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
 
-#include "base/fd.h"
 #include "base/json.h"
 #include "cli/commands.h"
 #include "config/diagnostic.h"
@@ -37,10 +34,7 @@ Result<void> put_page(const std::string& folder, const std::string& name, const 
     fwrite(page.data(), 1, page.size(), stdout);
     return {};
   }
-  std::string path = folder + "/" + name + ".md";
-  Fd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-  if (!fd || ::write(fd.get(), page.data(), page.size()) != static_cast<ssize_t>(page.size())) return errno_error("write " + path, errno);
-  return {};
+  return write_file(folder + "/" + name + ".md", page);
 }
 
 Result<void> put_pages(const Parts& parts, const std::string& folder) {

@@ -44,12 +44,6 @@ std::string name_from(std::string stem) {
   return stem.empty() ? "function" : stem;
 }
 
-Result<void> write_whole(const std::string& path, std::string_view text) {
-  Fd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644));
-  if (!fd || ::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) return errno_error("write " + path, errno);
-  return {};
-}
-
 }  // namespace
 
 Stager::Stager(const Parts& parts, const RunOptions& options, Places places, artifact::Store store)
@@ -123,7 +117,7 @@ Result<artifact::Version> Stager::stage() {
     runtime::BuildContext context{function, source_, staging.path(), places_.state + "/cache"};
     KAON_TRY_VOID((*component)->build(context));
   }
-  KAON_TRY_VOID(write_whole(staging.path() + "/" + kSealedConfiguration, config::write_function(function, parts_.catalog())));
+  KAON_TRY_VOID(write_file(staging.path() + "/" + kSealedConfiguration, config::write_function(function, parts_.catalog())));
   KAON_TRY(artifact::Version version, store_.seal(std::move(staging)));
   function_ = std::move(function);
   return version;
@@ -156,7 +150,6 @@ Result<Plan> Stager::plan(const artifact::Version& version, int keeper_pid) cons
   plan.log_level = options_.log_level;
   plan.log_format = options_.log_format;
   plan.owner = geteuid();
-  plan.watch = options_.watch;
   return plan;
 }
 

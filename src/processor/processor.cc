@@ -17,7 +17,7 @@ Processor::Processor(std::vector<LoopParts> loops, std::span<const runtime::Comp
                      const observe::Families& metrics, observe::Log log)
     : registry_(registry), metrics_(metrics), log_(std::move(log)), runtimes_(runtimes), triggers_(triggers), loops_(std::move(loops)) {
   for (LoopParts& parts : loops_) {
-    shards_.push_back(std::make_unique<Shard>(*parts.loop, *parts.spawner, metrics_, log_));
+    shards_.push_back(std::make_unique<Shard>(*parts.loop, *parts.spawner, metrics_));
     peers_.push_back(shards_.back().get());
   }
   for (auto& shard : shards_) shard->set_peers(peers_);

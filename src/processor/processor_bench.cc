@@ -49,7 +49,7 @@ void dispatch(benchmark::State& state) {
   config::Function function;
   function.name = "f";
   auto version = Version::load(function, "v1", "/", kEcho, fake::quiet_log(), 1);
-  Shard shard(loop, spawner, families, fake::quiet_log());
+  Shard shard(loop, spawner, families);
   FunctionShard& f = shard.function("f");
   VersionShard& live = f.add_version(std::make_unique<VersionShard>(shard, **version));
   f.set_shares({{&live, 100}}, [](Version&) {});

@@ -39,7 +39,7 @@ const runtime::Component* const kRuntimes[] = {&kRuntime};
 class ShardTest : public testing::Test {
  protected:
   ShardTest() : registry_(1), families_(registry_), spawner_(loop_, keeper::Client(std::move(keeper_.near))) {
-    shard_ = std::make_unique<Shard>(loop_, spawner_, families_, fake::quiet_log());
+    shard_ = std::make_unique<Shard>(loop_, spawner_, families_);
     peers_ = shard_.get();
     shard_->set_peers({&peers_, 1});
   }

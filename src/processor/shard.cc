@@ -73,7 +73,7 @@ void VersionShard::accept(event::Exchange& exchange, std::string_view trigger) {
   call.open(*this, exchange);
   in_flight_gauge_->set(++in_flight_);
 
-  WorkerSlot* slot = waiting_.empty() ? lease(true) : nullptr;
+  WorkerSlot* slot = waiting_.empty() ? lease() : nullptr;
   if (slot) {
     run(call, *slot);
     return;
@@ -95,11 +95,11 @@ WorkerSlot* VersionShard::free_slot() {
   return free_.front();
 }
 
-WorkerSlot* VersionShard::lease(bool wait) {
+WorkerSlot* VersionShard::lease() {
   Permits* permits = version_.permits();
   WorkerSlot* slot = free_slot();
   if (!slot) return nullptr;
-  if (permits && !(wait ? permits->acquire_or_wait(shard_.loop().index()) : permits->try_acquire())) return nullptr;
+  if (permits && !permits->acquire_or_wait(shard_.loop().index())) return nullptr;
   ++slot->active;
   if (version_.concurrency() != 0 && slot->active >= version_.concurrency()) slot->unlink();
   return slot;
@@ -131,7 +131,7 @@ void VersionShard::run_waiting() {
   if (running_waiting_) return;  // a worker that answers at once releases inside `run`
   running_waiting_ = true;
   while (!waiting_.empty()) {
-    WorkerSlot* slot = lease(true);
+    WorkerSlot* slot = lease();
     if (!slot) break;
     InFlight& call = *waiting_.pop_front();
     call.timer.stop();
@@ -276,8 +276,8 @@ void FunctionShard::cancel_all(const Error& why) {
   for (auto& version : versions_) version->cancel_all(why);
 }
 
-Shard::Shard(loop::Loop& loop, runtime::Spawner& spawner, const observe::Families& metrics, observe::Log log)
-    : home_{loop, spawner}, metrics_(metrics), log_(std::move(log)), wake_(*this) {}
+Shard::Shard(loop::Loop& loop, runtime::Spawner& spawner, const observe::Families& metrics)
+    : home_{loop, spawner}, metrics_(metrics), wake_(*this) {}
 
 Shard::~Shard() {
   hosts_.clear();  // connections first: they may hold calls of the functions

@@ -48,7 +48,7 @@ class VersionShard final : public event::Call::Owner {
  private:
   TriggerMetrics& metrics_of(std::string_view trigger);
   WorkerSlot* free_slot();
-  WorkerSlot* lease(bool wait);
+  WorkerSlot* lease();  // null: this loop is woken when there is one
   void give_back(WorkerSlot& slot);
   void run(InFlight& call, WorkerSlot& slot);
   void run_waiting();
@@ -124,13 +124,12 @@ class FunctionShard {
 // The processor on one loop: everything here is at home on that loop.
 class Shard {
  public:
-  Shard(loop::Loop& loop, runtime::Spawner& spawner, const observe::Families& metrics, observe::Log log);
+  Shard(loop::Loop& loop, runtime::Spawner& spawner, const observe::Families& metrics);
   ~Shard();
 
   loop::Loop& loop() { return home_.loop; }
   runtime::Home& home() { return home_; }
   const observe::Families& metrics() const { return metrics_; }
-  const observe::Log& log() const { return log_; }
   FunctionShard& function(std::string_view name);  // made when it is not there
   // Adds a trigger of a function; `intake` says which.
   Result<void> add_trigger(const trigger::Component& component, const trigger::Home& home, const config::Trigger& trigger,
@@ -158,7 +157,6 @@ class Shard {
   void wake();  // any thread
   runtime::Home home_;
   const observe::Families& metrics_;
-  observe::Log log_;
   std::vector<std::unique_ptr<InFlight>> calls_;
   std::vector<InFlight*> free_calls_;
   std::vector<std::unique_ptr<FunctionShard>> functions_;

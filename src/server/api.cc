@@ -203,13 +203,11 @@ void Api::log_level(http::Stream& stream) {
 }
 
 void Api::on_body(http::Stream& stream, std::string_view chunk, bool end) {
-  auto* exchange = static_cast<trigger::http::Exchange*>(stream.user);
-  if (exchange && exchange->call) exchange->call->body_arrived(chunk, end);
+  if (auto* exchange = static_cast<trigger::http::Exchange*>(stream.user)) exchange->body_arrived(chunk, end);
 }
 
 void Api::on_writable(http::Stream& stream) {
-  auto* exchange = static_cast<trigger::http::Exchange*>(stream.user);
-  if (exchange && exchange->call) exchange->call->writable();
+  if (auto* exchange = static_cast<trigger::http::Exchange*>(stream.user)) exchange->writable();
 }
 
 void Api::on_gone(http::Stream& stream, const Error& why) {

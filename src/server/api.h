@@ -42,7 +42,6 @@ class Api final : public http::Application {
   // Serves `listen_fd`, which it borrows, until it is destroyed.
   Api(Parts parts, int listen_fd, Access access);
   ~Api();
-  void drain() { server_.drain(); }
 
   void on_request(http::Stream& stream) override;
   void on_body(http::Stream& stream, std::string_view chunk, bool end) override;

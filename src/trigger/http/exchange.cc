@@ -122,10 +122,6 @@ void Exchange::fail(const Error& error) {
   stream_->respond(row.http_status, "application/json", response_headers(std::span(retry).first(later ? 1 : 0)), body);
 }
 
-void Exchange::gone(const Error& why) {
-  if (call) call->abandon(why);
-}
-
 void Exchange::released() {
   kaon::http::Stream* stream = stream_;
   stream_ = nullptr;

@@ -28,7 +28,16 @@ class Exchange final : public event::Exchange {
 
   // Takes the stream and hands the event in. `params` lives in `this->params`, which the caller has filled.
   void open(kaon::http::Stream& stream, const Route& route);
-  void gone(const Error& why);
+  // What the server tells of the stream, passed on while somebody has the event.
+  void body_arrived(std::string_view chunk, bool end) {
+    if (call) call->body_arrived(chunk, end);
+  }
+  void writable() {
+    if (call) call->writable();
+  }
+  void gone(const Error& why) {
+    if (call) call->abandon(why);
+  }
 
   std::vector<event::Header> params;  // path parameters
 
@@ -61,7 +70,6 @@ class ExchangePool {
   ExchangePool(loop::Loop& loop, observe::EventIds ids) : loop_(loop), ids_(ids) {}
   Exchange& take();
   void give(Exchange& exchange) { free_.push_back(&exchange); }
-  size_t in_use() const { return all_.size() - free_.size(); }
   // A new event id, written to `out` (kEventIdSize characters).
   std::string_view next_id(char* out) {
     ids_.next(loop_.now(), out);

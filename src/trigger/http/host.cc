@@ -131,13 +131,11 @@ void Listener::answer_itself(Stream& stream, const Router::Match& match, const R
 }
 
 void Listener::on_body(Stream& stream, std::string_view chunk, bool end) {
-  auto* exchange = static_cast<Exchange*>(stream.user);
-  if (exchange && exchange->call) exchange->call->body_arrived(chunk, end);
+  if (auto* exchange = static_cast<Exchange*>(stream.user)) exchange->body_arrived(chunk, end);
 }
 
 void Listener::on_writable(Stream& stream) {
-  auto* exchange = static_cast<Exchange*>(stream.user);
-  if (exchange && exchange->call) exchange->call->writable();
+  if (auto* exchange = static_cast<Exchange*>(stream.user)) exchange->writable();
 }
 
 void Listener::on_gone(Stream& stream, const Error& why) {
